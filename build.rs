@@ -15,7 +15,7 @@ const FUNCTIONS: &str = "
     ap_get_conn_socket ap_get_server_banner ap_get_server_description ap_get_server_name ap_get_server_name_for_url
     ap_get_server_port ap_hook_check_config ap_hook_child_init
     ap_hook_child_status ap_hook_create_connection
-    ap_hook_drop_privileges ap_hook_fixups ap_hook_get_fixups ap_hook_handler ap_hook_log_transaction
+    ap_hook_drop_privileges ap_hook_fixups ap_hook_get_fixups ap_hook_handler ap_hook_log_transaction ap_hook_monitor
     ap_hook_post_config ap_hook_pre_config ap_hook_pre_connection ap_hook_quick_handler ap_hook_translate_name ap_merge_per_dir_configs
     ap_mpm_query ap_method_number_of ap_parse_uri ap_pass_brigade ap_pregcomp ap_pregfree ap_regcomp_get_default_cflags
     ap_regexec_len ap_register_input_filter ap_regname apr_array_make

@@ -89,3 +89,11 @@ pub(super) unsafe extern "C" fn status(
         }
     });
 }
+
+/// The parent's turn, every ten seconds or so.
+pub(super) unsafe extern "C" fn look_round(_: *mut ffi::apr_pool_t, _: *mut ffi::server_rec) -> i32 {
+    guard(ffi::DECLINED, || {
+        start::look_round();
+        ffi::DECLINED
+    })
+}

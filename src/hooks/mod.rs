@@ -40,6 +40,7 @@ pub unsafe extern "C" fn register(_: *mut ffi::apr_pool_t) {
             ffi::ap_hook_drop_privileges(Some(child::after_privileges), none, none, last);
             ffi::ap_hook_child_init(Some(child::init), AFTER_PROXY.as_ptr(), none, ffi::APR_HOOK_LAST as i32);
             ffi::ap_hook_child_status(Some(child::status), none, none, ffi::APR_HOOK_MIDDLE as i32);
+            ffi::ap_hook_monitor(Some(child::look_round), none, none, ffi::APR_HOOK_MIDDLE as i32);
             ffi::lb_hook_child_stopping(Some(child::stopping));
             ffi::ap_hook_create_connection(Some(connection::create), none, none, ffi::APR_HOOK_REALLY_FIRST);
             ffi::ap_hook_pre_connection(Some(connection::begins), none, none, ffi::APR_HOOK_REALLY_FIRST);

@@ -3,9 +3,11 @@
 //! them to its children.
 #![allow(unsafe_code)]
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use config::{Config, Socket, SocketPath};
 
@@ -52,6 +54,8 @@ struct KeptListener {
 }
 
 static RETAINED: Block<Retained> = Block::new("mod_lua_balancer doors", 1);
+/// That the socket's file has gone was said.
+static IS_LOSS_SAID: AtomicBool = AtomicBool::new(false);
 
 /// The doors that children answer at.
 #[derive(Debug, Clone, Copy, Default)]
@@ -115,6 +119,7 @@ pub fn open(config: &Config, default: Option<&str>, restarting: bool) -> Result<
         if kept.started_s == 0 {
             kept.started_s = memory::epoch_s();
         }
+        IS_LOSS_SAID.store(false, Ordering::Relaxed);
         let socket = kept.socket.open(wanted(&config.socket, default), restarting);
         let metrics = kept.metrics.open(config.metrics.listen);
         for error in [socket, metrics].into_iter().filter_map(Result::err) {
@@ -178,6 +183,20 @@ impl KeptSocket {
         self.is_there
             && self.path() == Path::new(wanted.path)
             && (self.mode, self.group) == (wanted.mode, group_word(wanted.group))
+            && self.loss().is_none()
+    }
+
+    /// Why the path does not lead to this socket any more.
+    fn loss(&self) -> Option<&'static str> {
+        if !self.is_there || sockets::identity(self.path()) == Some(self.identity) {
+            return None;
+        }
+        match self.path().symlink_metadata() {
+            Ok(_) => Some("something else is there"),
+            Err(error) if error.kind() == ErrorKind::NotFound => Some("it was removed"),
+            // Nobody knows.
+            Err(_) => None,
+        }
     }
 
     /// Binds the wanted one. The one before goes once it is there.
@@ -315,6 +334,22 @@ impl Drop for AtEnd {
 pub fn close_if_stopping() {
     if mpm::has_closed_its_listeners() {
         close_all();
+    }
+}
+
+/// Says once that nobody finds the socket by its path any more. Its children hold the descriptors
+/// that they were born with, so that another socket is of use to the next ones alone.
+pub fn watch() {
+    let lost = RETAINED.with(|kept| Some((kept.socket.loss()?, kept.socket.path().display().to_string())));
+    let Some((why, path)) = lost.flatten() else {
+        IS_LOSS_SAID.store(false, Ordering::Relaxed);
+        return;
+    };
+    if !IS_LOSS_SAID.swap(true, Ordering::Relaxed) {
+        let text = format!(
+            "the control plane's socket has gone from {path}: {why}; a graceful restart binds it anew"
+        );
+        log::server(messages::control::SOCKET_GONE, &text);
     }
 }
 

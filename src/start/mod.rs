@@ -10,5 +10,5 @@ mod pools;
 mod scripts;
 mod state;
 
-pub use parent::child_ended;
+pub use parent::{child_ended, look_round};
 pub use phases::{Refused, check_config, has_open_targets, post_config, pre_config};

@@ -8,6 +8,11 @@ use crate::httpd::tended;
 use crate::keep::doors;
 use crate::serve::generation::{Generation, generation};
 
+/// The parent's look round, every some seconds.
+pub fn look_round() {
+    doors::watch();
+}
+
 /// A child has ended, however: its in-flight counts are given back.
 pub fn child_ended(pid: i32) {
     doors::close_if_stopping();

@@ -28,4 +28,8 @@ crate::message::chapter! {
      (LuaBalancerMetrics max_series=)":
     "There are so many members that metrics leave out those of single members.";
     "Raise max_series= if Prometheus can take more, or switch off histograms= or members=.";
+
+    SOCKET_GONE 807 Warn "the control plane's socket has gone from PATH: REASON; a graceful restart binds it anew":
+    "Somebody has removed the socket's file, or put another one in its place. Requests go on; lbctl finds nobody.";
+    "Free the path if something else is there, then restart gracefully. Let nothing clear up DefaultRuntimeDir.";
 }

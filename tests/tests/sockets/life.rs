@@ -232,3 +232,34 @@ fn a_stop_leaves_a_file_that_is_anothers_by_now() {
     assert!(path.exists(), "the other server's file is gone");
     drop(other);
 }
+
+#[test]
+fn a_socket_that_was_removed_is_missed_in_one_line_and_is_back_after_a_graceful_restart() {
+    for line in ["", "LuaBalancerSocket lua_balancer.sock mode=0640"] {
+        let mut httpd = plain().config(line).start();
+        let path = httpd.socket_path();
+        let mode = |path: &Path| fs::symlink_metadata(path).expect("a socket").permissions().mode() & 0o777;
+        let before = mode(&path);
+        let missed = r"lua_balancer:warn.*socket has gone from .*lua_balancer\.sock: it was removed; a graceful";
+        fs::remove_file(&path).expect("remove the socket");
+        wait_until("the line", SOON * 4, || httpd.count_log(missed) == 1);
+        httpd.graceful();
+        assert_eq!(mode(&path), before);
+        assert_eq!(httpd.socket().get("/").status, 200);
+        assert_eq!(httpd.count_log("socket has gone"), 1, "{}", httpd.error_log());
+
+        // Another server's is not taken over, and not removed.
+        fs::remove_file(&path).expect("remove the socket");
+        let other = UnixListener::bind(&path).expect("bind");
+        let anothers = file_number(&path);
+        httpd.graceful();
+        assert_eq!(file_number(&path), anothers);
+        wait_until("the line", SOON * 4, || httpd.count_log("something else is there") == 1);
+        drop(other);
+        httpd.graceful();
+        assert_eq!(httpd.socket().get("/").status, 200, "a leftover by now");
+        let (_, status) = httpd.stop();
+        assert!(status.success());
+        assert!(!path.exists(), "the socket's file is left");
+    }
+}
