@@ -36,6 +36,8 @@ const MOST: usize = 64 << 20;
 const TOGETHER: Duration = Duration::from_millis(50);
 /// After watches that end at once, and lists that are gone at once, however often.
 const SPACE: Duration = Duration::from_secs(1);
+/// From one list to the next where the account may list and not watch.
+const UNWATCHED: Duration = Duration::from_secs(10);
 
 /// See the module.
 pub(crate) struct KubernetesSource {
@@ -49,9 +51,21 @@ pub(crate) struct KubernetesSource {
     /// None: they are to be listed.
     slices: Option<Slices>,
     watch: Option<Watch>,
+    /// It was told that the account may not watch.
+    is_denied: bool,
     /// A look was begun and has not ended.
     is_looking: bool,
     known: Option<Arc<Listed>>,
+}
+
+/// The answer to the wish to watch.
+enum Begun {
+    /// The watch is open.
+    Open,
+    /// The version is gone.
+    Gone,
+    /// The account may not watch, for this reason.
+    Denied(String),
 }
 
 /// The URL of the API server as pods find it.
@@ -80,6 +94,7 @@ impl KubernetesSource {
             rules,
             slices: None,
             watch: None,
+            is_denied: false,
             is_looking: false,
             known: None,
         }
@@ -161,8 +176,8 @@ impl KubernetesSource {
         web::hide(self.sent.borrow().as_deref(), text)
     }
 
-    /// Begins to watch. False: the version is gone.
-    async fn begin(&mut self, version: &str) -> Result<bool, String> {
+    /// Begins to watch.
+    async fn begin(&mut self, version: &str) -> Result<Begun, String> {
         let stage = Cell::new(Stage::Lookup);
         let seconds = self.place.every_ms.div_ceil(1000);
         let version = escaped(version);
@@ -171,15 +186,37 @@ impl KubernetesSource {
         let work = async {
             let answer = self.ask(&query, &stage).await?;
             match answer.1.status() {
-                StatusCode::GONE => Ok(None),
-                StatusCode::OK => Ok(Some(answer)),
-                _ => web::read_good(answer, &|body| self.reason(body)).await.map(|_| None),
+                StatusCode::GONE => Ok(Err(Begun::Gone)),
+                StatusCode::OK => Ok(Ok(answer)),
+                status => {
+                    let refused = web::read_good(answer, &|body| self.reason(body)).await.map(|_| Begun::Gone);
+                    match refused {
+                        Err(why) if status == StatusCode::FORBIDDEN => Ok(Err(Begun::Denied(why))),
+                        other => other.map(Err),
+                    }
+                }
             }
         };
-        let Some((link, answer)) = web::within(self.timeout(), &stage, work).await? else { return Ok(false) };
+        let (link, answer) = match web::within(self.timeout(), &stage, work).await? {
+            Ok(answer) => answer,
+            Err(other) => return Ok(other),
+        };
         let most = Duration::from_secs(seconds) + self.timeout();
         self.watch = Some(Watch::new(link, answer.into_body(), most));
-        Ok(true)
+        self.is_denied = false;
+        Ok(Begun::Open)
+    }
+
+    /// The account may not watch. The first time that is an error; then the list is asked for now
+    /// and then instead, and each time whether it may be watched by now.
+    fn unwatched(&mut self, slices: Slices, why: &str) -> Result<(Arc<Listed>, Duration), String> {
+        if !std::mem::replace(&mut self.is_denied, true) {
+            let every_s = UNWATCHED.as_secs();
+            return Err(format!("it may be listed and not watched, and is listed every {every_s}s: {why}"));
+        }
+        let list = self.take(slices)?;
+        self.slices = None;
+        Ok((list, UNWATCHED))
     }
 
     /// The list as the slices are now, and how long to leave the server alone.
@@ -187,8 +224,12 @@ impl KubernetesSource {
         let Some(mut slices) = self.slices.take() else {
             return Ok((self.list_anew().await?, Duration::ZERO));
         };
-        if self.watch.is_none() && !self.begin(&slices.version).await? {
-            return Ok((self.list_anew().await?, SPACE));
+        if self.watch.is_none() {
+            match self.begin(&slices.version).await? {
+                Begun::Open => {}
+                Begun::Gone => return Ok((self.list_anew().await?, SPACE)),
+                Begun::Denied(why) => return self.unwatched(slices, &why),
+            }
         }
         let mut until: Option<Instant> = None;
         while let Some(watch) = &mut self.watch {

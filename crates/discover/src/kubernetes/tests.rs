@@ -192,3 +192,32 @@ fn refusals_say_the_servers_reason_and_never_the_token() {
     assert!(heads.recv().is_ok_and(|head| head.contains("\nauthorization: bearer t-secret")));
     assert_eq!(names(&mut source), Err("timed out after 300ms waiting for the answer".to_owned()));
 }
+
+#[test]
+fn an_account_that_may_not_watch_is_an_error_once_and_lists_now_and_then() {
+    let list = || answer("", page("[]", "").as_bytes());
+    let body = r#"{"kind":"Status","message":"cannot watch resource endpointslices"}"#;
+    let denied = || say(&format!("HTTP/1.1 403 Forbidden\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+    let gone = || say("HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n");
+    let watched = || say("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    let acts = [list(), denied(), list(), denied(), list(), denied(), list(), watched(), denied(), list()];
+    let (url, heads) = serve(acts.into_iter().chain([gone(), list(), denied()]).collect());
+    let mut source = source(&url, |_| {});
+    let mut pause = || match look(&mut source) {
+        Look::List(_, pause) => Ok(pause),
+        other => Err(other.found().expect_err("an error")),
+    };
+    let why = "it may be listed and not watched, and is listed every 10s: HTTP 403: \
+               cannot watch resource endpointslices";
+    assert_eq!([pause(), pause()], [Ok(Duration::ZERO), Err(why.to_owned())]);
+    // It is listed again, and then left alone, as often as it is told so.
+    assert_eq!([pause(), pause()], [Ok(Duration::ZERO), Ok(UNWATCHED)]);
+    assert_eq!([pause(), pause()], [Ok(Duration::ZERO), Ok(UNWATCHED)]);
+    // It may by now, and then may not again.
+    assert_eq!([pause(), pause()], [Ok(Duration::ZERO), Ok(SPACE)]);
+    assert_eq!([pause(), pause()], [Err(why.to_owned()), Ok(Duration::ZERO)]);
+    // A version that is gone does not hide it.
+    assert_eq!([pause(), pause()], [Ok(SPACE), Ok(UNWATCHED)]);
+    let watches = heads.try_iter().filter(|head| head.contains("watch=1")).count();
+    assert_eq!(watches, 7);
+}
