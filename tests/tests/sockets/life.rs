@@ -240,7 +240,8 @@ fn a_socket_that_was_removed_is_missed_in_one_line_and_is_back_after_a_graceful_
         let path = httpd.socket_path();
         let mode = |path: &Path| fs::symlink_metadata(path).expect("a socket").permissions().mode() & 0o777;
         let before = mode(&path);
-        let missed = r"lua_balancer:warn.*socket has gone from .*lua_balancer\.sock: it was removed; a graceful";
+        let missed =
+            r"lua_balancer:warn.*socket has gone from .*lua_balancer\.sock: it was removed; a graceful";
         fs::remove_file(&path).expect("remove the socket");
         wait_until("the line", SOON * 4, || httpd.count_log(missed) == 1);
         httpd.graceful();
