@@ -36,7 +36,7 @@ const WORDS: usize = UNHELD + 2 * MOST_UNHELD;
 /// lives.
 const UNDER_WAY_MS: u64 = 10_000;
 /// A change waits for so many answers at most.
-const ANSWERS: u64 = 3;
+const ANSWERS: u64 = 4;
 /// In place of the time when a change has begun: it was never answered.
 const DISOWNED: u64 = u64::MAX;
 /// [`UNKNOWN`], [`THERE`] or [`AWAY`].

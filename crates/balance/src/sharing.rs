@@ -98,6 +98,12 @@ pub fn shares_the_same(one: Option<&Order>, other: Option<&Order>) -> bool {
     words(one) == words(other)
 }
 
+/// Whether an order of the store is the one that holds here, marked or not: by its own words, or by
+/// those that the definition leaves of them. `now_s`: epoch seconds.
+pub fn holds_here(stored: &Order, here: Option<&Order>, defined: Defined, now_s: u64) -> bool {
+    shares_the_same(Some(stored), here) || shares_the_same(Some(&holding(stored, defined, now_s)), here)
+}
+
 /// The order of the store as it holds for a member now, in place of what the definition says.
 fn holding(stored: &Order, defined: Defined, now_s: u64) -> Order {
     let mut order = due(stored, now_s);

@@ -33,7 +33,7 @@ impl Desk {
         Desk { place }
     }
 
-    /// Puts orders in the store, and waits for the answer, at most three times `timeout=`. Returns
+    /// Puts orders in the store, and waits for the answer, at most four times `timeout=`. Returns
     /// the revision that they have there. `nonce`: a number that nobody else uses. `now_s`: epoch
     /// seconds.
     ///
@@ -69,9 +69,27 @@ impl Desk {
     ) -> Result<u64, PutFailure> {
         let mut client = EtcdClient::new(self.place.etcd.clone());
         client.begin_at(known.endpoint);
+        let until = Instant::now() + self.place.timeout();
+        let put = self.put_if_same(&mut client, drafts, known.store, (nonce, now_s)).await;
+        match put {
+            // This server may have put a marked order there meanwhile: a second look tells.
+            Err(PutFailure::Newer(_)) if Instant::now() < until => {
+                self.put_if_same(&mut client, drafts, known.store, (nonce, now_s)).await
+            }
+            put => put,
+        }
+    }
+
+    /// Puts them there if nobody changes the keys between look and change.
+    async fn put_if_same(
+        &self,
+        client: &mut EtcdClient,
+        drafts: &[OrderDraft],
+        store: u64,
+        (nonce, now_s): (u64, u64),
+    ) -> Result<u64, PutFailure> {
         let key = |draft: &OrderDraft| self.place.key(&draft.pool, &draft.member);
-        let store = known.store;
-        let found = self.look(&mut client, drafts).await?;
+        let found = self.look(client, drafts).await?;
         if self.place.identity(&found.kvs) != store {
             return Err(PutFailure::Away("it was replaced or went back, and is looked at anew".into()));
         }
@@ -129,7 +147,7 @@ fn is_known(kv: &KeyValue, draft: &OrderDraft, store: u64, now_s: u64) -> bool {
     // An order that was given here alone is not there yet, and may be put there by this one.
     let here = draft.before.as_ref();
     !matches!(sharing::share(Some(&stored), here, draft.defined, store, now_s), Sharing::Take(_))
-        || sharing::shares_the_same(Some(&stored.order), here)
+        || sharing::holds_here(&stored.order, here, draft.defined, now_s)
 }
 
 fn newer(draft: &OrderDraft) -> PutFailure {

@@ -2,6 +2,8 @@
 //! Orders of the store that cannot hold here, that say the same as a definition, and keys of
 //! members that nobody has.
 
+use std::time::Instant;
+
 use server_tests::{Backend, Etcd};
 
 use super::*;
@@ -87,7 +89,31 @@ fn an_order_holds_at_others_after_a_change_at_a_server_that_defines_the_same() {
     assert_eq!(patch(&other, "a?local=1", r#"{"admin":null}"#).status, 200);
     wait_for(&one, "a", "admin", "ready");
     assert_eq!((&member(&one, "a")["weight"], &stored(&etcd, "a")["weight"]), (&5.into(), &5.0.into()));
-    // A weight of its own takes its place, once this server has heard of what it has put there.
-    wait_until("an order to be taken", SOON, || patch(&other, "a", r#"{"weight":7}"#).status == 200);
+    // A weight of its own takes its place.
+    assert_eq!(patch(&other, "a", r#"{"weight":7}"#).status, 200);
     wait_for(&one, "a", "weight", 7);
+}
+
+#[test]
+fn a_change_right_after_a_local_one_is_not_taken_for_another_servers() {
+    let [a] = Backend::named(["a"]);
+    let etcd = Etcd::start();
+    let one = front(&etcd.endpoint(), &line(&a));
+    let other = front(&etcd.endpoint(), &line(&a).replace("name=a", "name=a weight=5"));
+    for round in 0..10 {
+        // The word that the definition of the other one fulfils stays in the store.
+        let first = format!(r#"{{"weight":5,"admin":null,"note":"round {round}"}}"#);
+        let put = || patch(&one, "a", &first).status == 200;
+        wait_until("the first order to be taken", SOON, put);
+        wait_for(&other, "a", "note", format!("round {round}"));
+        assert_eq!(patch(&other, "a?local=1", r#"{"admin":"drain"}"#).status, 200);
+        // It is there when the first server knows it, which may be before the one that has put it.
+        let until = Instant::now() + SOON;
+        while member(&one, "a")["admin"] != "drain" {
+            assert!(Instant::now() < until, "round {round}: the order is not there");
+        }
+        let answer = patch(&other, "a", r#"{"weight":7}"#);
+        assert_eq!(answer.status, 200, "round {round}: {}", answer.text());
+        wait_for(&one, "a", "weight", 7);
+    }
 }

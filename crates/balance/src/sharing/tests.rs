@@ -42,6 +42,19 @@ fn the_store_is_right_unless_something_was_ordered_here_alone_since() {
 }
 
 #[test]
+fn an_order_that_has_just_been_put_there_holds_here_whatever_its_definition_fulfils() {
+    let fulfilled = Order { weight: Some(DEFINED.weight), ..drain() };
+    let marked = Order { local: Some(StoreRevision { store: STORE, revision: 7 }), ..drain() };
+    assert!(holds_here(&fulfilled, Some(&marked), DEFINED, NOW));
+    assert!(holds_here(&Order { admin: None, ..fulfilled.clone() }, None, DEFINED, NOW));
+    assert!(!holds_here(&fulfilled, None, DEFINED, NOW));
+    assert!(!holds_here(&Order { weight: Some(200), ..drain() }, Some(&marked), DEFINED, NOW));
+    // Its end has come, and was not carried out here yet.
+    let over = Order { until: Some(NOW), ..drain() };
+    assert!(holds_here(&over, Some(&over), DEFINED, NOW) && holds_here(&over, None, DEFINED, NOW));
+}
+
+#[test]
 fn the_revision_of_another_store_says_nothing() {
     for (store, is_put) in [(STORE, true), (STORE + 1, false), (0, false)] {
         let here = Order { local: Some(StoreRevision { store, revision: 900 }), ..drain() };
