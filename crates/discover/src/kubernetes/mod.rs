@@ -189,7 +189,8 @@ impl KubernetesSource {
                 StatusCode::GONE => Ok(Err(Begun::Gone)),
                 StatusCode::OK => Ok(Ok(answer)),
                 status => {
-                    let refused = web::read_good(answer, &|body| self.reason(body)).await.map(|_| Begun::Gone);
+                    let refused =
+                        web::read_good(answer, &|body| self.reason(body)).await.map(|_| Begun::Gone);
                     match refused {
                         Err(why) if status == StatusCode::FORBIDDEN => Ok(Err(Begun::Denied(why))),
                         other => other.map(Err),
