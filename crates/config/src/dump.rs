@@ -16,7 +16,7 @@ impl Config {
     /// Pools, members, hooks, scripts and dictionaries, each with file and line.
     pub fn dump(&self) -> String {
         let document = json!({
-            "pools": self.pools.iter().map(pool).collect::<Vec<_>>(),
+            "pools": self.pools.iter().map(|one| pool(self, one)).collect::<Vec<_>>(),
             "hooks": self.named.iter().map(|naming| hook(self, naming)).collect::<Vec<_>>(),
             "scripts": self.scripts.iter().map(script).collect::<Vec<_>>(),
             "dicts": self.dicts.iter().map(dict).collect::<Vec<_>>(),
@@ -25,7 +25,7 @@ impl Config {
     }
 }
 
-fn pool(pool: &Pool) -> Value {
+fn pool(config: &Config, pool: &Pool) -> Value {
     let members = pool.members.iter().zip(&pool.member_places);
     let scripts = pool.scripts.iter().map(|script| {
         let (path, function) = (&script.path, &script.function);
@@ -44,6 +44,7 @@ fn pool(pool: &Pool) -> Value {
         "check": pool.settings.health.as_ref().map(check),
         "sticky": pool.settings.sticky.as_ref().map(|sticky| json!({ "cookie": sticky.cookie, "path": sticky.path })),
         "set": set(&pool.settings.set),
+        "share": config.store.of_pool(&pool.settings).to_words(),
         "members": members.map(|(spec, place)| member(spec, place)).collect::<Vec<_>>(),
         "discovery": discovery.collect::<Vec<_>>(),
         "scripts": scripts.collect::<Vec<_>>(),

@@ -35,13 +35,7 @@ pub(super) fn read(words: &[String]) -> Result<Shared, ParseError> {
 }
 
 pub(super) fn write(of: &Shared) -> String {
-    let health = of.health.map(|health| match health {
-        SharedHealth::Show => "health",
-        SharedHealth::Quorum => "health=quorum",
-    });
-    let words = [of.orders.then_some("orders"), health, of.limits.then_some("limits")];
-    let words: Vec<&str> = words.into_iter().flatten().collect();
-    format!("{DIRECTIVE} {}", if words.is_empty() { "none".to_owned() } else { words.join(" ") })
+    format!("{DIRECTIVE} {}", of.to_words())
 }
 
 impl Shared {
@@ -51,6 +45,17 @@ impl Shared {
     /// One of them is unknown or stands there twice, or there is none.
     pub fn parse(words: &[String]) -> Result<Self, ParseError> {
         read(words)
+    }
+
+    /// The words of the directive.
+    pub fn to_words(&self) -> String {
+        let health = self.health.map(|health| match health {
+            SharedHealth::Show => "health",
+            SharedHealth::Quorum => "health=quorum",
+        });
+        let words = [self.orders.then_some("orders"), health, self.limits.then_some("limits")];
+        let words: Vec<&str> = words.into_iter().flatten().collect();
+        if words.is_empty() { "none".to_owned() } else { words.join(" ") }
     }
 }
 

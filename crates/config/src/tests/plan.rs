@@ -107,3 +107,15 @@ fn lua_in_the_configuration_is_a_script_of_its_own() {
     assert_eq!(config.hooks(main.translate.unwrap()), config.hooks(main.select.unwrap()));
     assert_eq!(config.timers[0].function, resolved(1, "two"));
 }
+
+#[test]
+fn the_dump_says_what_each_pool_shares() {
+    let mut reader = Reader::default();
+    reader.main(&["LuaBalancerStore etcd:http://127.0.0.1:2379/lb", "LuaBalancerShare orders health"]);
+    reader.main(&["<LuaBalancerPool app>", "</LuaBalancerPool>"]);
+    reader.main(&["<LuaBalancerPool own>", "LuaBalancerShare none", "</LuaBalancerPool>"]);
+    let dump: serde_json::Value = serde_json::from_str(&reader.config().dump()).unwrap();
+    let shared: Vec<&serde_json::Value> =
+        dump["pools"].as_array().unwrap().iter().map(|pool| &pool["share"]).collect();
+    assert_eq!(shared, ["orders health", "none"]);
+}
