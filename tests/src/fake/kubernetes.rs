@@ -25,6 +25,8 @@ pub enum KubernetesManner {
     Silent,
     /// Cuts the connections of watches, and lists.
     CutsWatches,
+    /// Lists, and lets nobody watch; watches that are open go on.
+    DeniesWatches,
 }
 
 struct State {
@@ -136,6 +138,9 @@ fn answer(state: &Mutex<State>, question: &Question, reply: &mut Reply<'_>) {
         return;
     }
     match question.value("watch") {
+        Some(_) if manner == KubernetesManner::DeniesWatches => {
+            reply.whole(403, &[], &status(403, "it cannot watch").to_string());
+        }
         Some(_) => watch(state, question, reply),
         None => list(state, question, reply, manner),
     }
@@ -183,7 +188,7 @@ fn watch(state: &Mutex<State>, question: &Question, reply: &mut Reply<'_>) {
                 return;
             }
             KubernetesManner::CutsWatches => return,
-            KubernetesManner::HalfLists | KubernetesManner::Well => {}
+            KubernetesManner::HalfLists | KubernetesManner::DeniesWatches | KubernetesManner::Well => {}
         }
         if seen < gone {
             let event = json!({"type": "ERROR", "object": status(410, "too old resource version")});

@@ -133,3 +133,30 @@ fn a_refresh_lists_the_slices_though_a_watch_is_open() {
     let answer = super::send(&httpd, "POST", "/api/v1/discovery/app/kubernetes-1/refresh", "");
     assert_eq!((answer.status, lists(&api)), (200, 2), "{}", answer.text());
 }
+
+#[test]
+fn an_account_that_may_not_watch_fails_once_and_has_changes_by_seldom_lists() {
+    let [a, b, c] = Backend::named(["a", "b", "c"]);
+    let api = FakeKubernetes::new("t-first");
+    api.set(&a, json!({}));
+    api.behave(KubernetesManner::DeniesWatches);
+    let httpd = found(&api, "").start();
+    wait_for_up(&httpd, &names(&[&a]));
+    httpd
+        .wait_for_log("it may be listed and not watched, and is listed every 10s: HTTP 403: it cannot watch");
+    wait_for_state(&httpd, "ok");
+    let before = lists(&api);
+    api.set(&b, json!({}));
+    wait_for_up(&httpd, &names(&[&a, &b]));
+    assert!(lists(&api) <= before + 2, "{} lists", lists(&api) - before);
+    assert_eq!(source(&httpd)["updates"]["failed"], 1);
+    // It may by now.
+    api.behave(KubernetesManner::Well);
+    let watched = || api.server.questions().last().is_some_and(|question| question.value("watch").is_some());
+    let listed = lists(&api);
+    wait_until("a watch", SOON, || lists(&api) > listed && watched());
+    api.set(&c, json!({}));
+    let added = wait_for_up(&httpd, &names(&[&a, &b, &c]));
+    assert!(added <= patience(Duration::from_secs(1)), "{added:?}");
+    assert_eq!(httpd.count_log("may be listed and not watched"), 1);
+}
