@@ -5,18 +5,11 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use server_tests::{Backend, Etcd, Httpd, Load, Request, Response, patience, wait_until};
+use server_tests::{
+    Backend, Etcd, Httpd, Load, Request, Response, front, patience, wait_for_each_other, wait_until,
+};
 
 const SOON: Duration = Duration::from_secs(20);
-
-/// A server that shares this at an etcd, with these lines besides.
-fn front(etcd: &Etcd, share: &str, lines: &str) -> Httpd {
-    let endpoint = etcd.endpoint();
-    let config = format!("LuaBalancerStore etcd:{endpoint}/lb/test\nLuaBalancerShare {share}\n{lines}");
-    let httpd = Httpd::builder().threads(40).config(&config).start();
-    wait_until("the store to be there", SOON, || metric(&httpd, "luabalancer_store_up") == Some(1.0));
-    httpd
-}
 
 /// The lines of a pool at `/NAME`.
 fn pool(name: &str, settings: &str, backend: &Backend, keys: &str) -> String {
@@ -25,12 +18,6 @@ fn pool(name: &str, settings: &str, backend: &Backend, keys: &str) -> String {
          </LuaBalancerPool>\nProxyPass /{name} lb://{name}\n",
         backend.port()
     )
-}
-
-fn metric(httpd: &Httpd, name: &str) -> Option<f64> {
-    let text = httpd.socket().get("/metrics").text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
-    line.parse().ok()
 }
 
 fn member(httpd: &Httpd, pool: &str) -> Value {
@@ -73,12 +60,6 @@ fn a_pool_may_share_other_things_than_its_server() {
     assert!(refused.contains("LuaBalancerShare needs LuaBalancerStore, for example"), "{refused}");
 }
 
-/// Waits until a server knows of so many. Returns how long that took.
-fn wait_for_fronts(httpd: &Httpd, count: u32) -> Duration {
-    let what = format!("{count} servers to be alive");
-    wait_until(&what, SOON, || metric(httpd, "luabalancer_fronts") == Some(f64::from(count)))
-}
-
 #[test]
 fn a_limit_holds_over_all_servers_while_they_come_and_go() {
     const LIMIT: usize = 30;
@@ -97,10 +78,10 @@ fn a_limit_holds_over_all_servers_while_they_come_and_go() {
     let (mut one, load_of_one) = start();
     all_are_used("by one server");
     let (mut two, load_of_two) = start();
-    wait_for_fronts(&one, 2);
+    one.wait_for_fronts(2);
     let (mut three, load_of_three) = start();
     for front in [&one, &two, &three] {
-        wait_for_fronts(front, 3);
+        front.wait_for_fronts(3);
     }
     all_are_used("by three");
     load_of_three.wait_for(20);
@@ -108,21 +89,21 @@ fn a_limit_holds_over_all_servers_while_they_come_and_go() {
     assert!(a.most_at_work() <= LIMIT + 2, "{}", a.most_at_work());
     // A restart is not a coming and going.
     two.graceful();
-    wait_for_fronts(&two, 3);
+    two.wait_for_fronts(3);
     drop(load_of_three.stop());
     three.kill();
-    let took = wait_for_fronts(&one, 2);
+    let took = one.wait_for_fronts(2);
     assert!(took <= patience(Duration::from_secs(12)), "{took:?}");
     all_are_used("by two");
     // Of those that wait for a place some are too many.
     assert_eq!(load_of_two.stop().errors, Vec::<String>::new());
     two.stop();
-    let took = wait_for_fronts(&one, 1);
+    let took = one.wait_for_fronts(1);
     assert!(took <= patience(Duration::from_secs(1)), "a server that stops says so: {took:?}");
     all_are_used("by the last");
     assert!(a.most_at_work() <= LIMIT + 2, "{}", a.most_at_work());
     one.restart();
-    wait_for_fronts(&one, 1);
+    one.wait_for_fronts(1);
     drop(load_of_one.stop());
     one.assert_no_crash();
 }
@@ -135,9 +116,7 @@ fn a_server_keeps_its_part_of_a_limit_while_the_store_is_away_and_after_another_
     let etcd = Etcd::start();
     let lines = pool("app", "LuaBalancerSet queue=30s", &a, &format!("max_inflight={LIMIT}"));
     let fronts = [0; 2].map(|_| front(&etcd, "limits", &lines));
-    fronts.iter().for_each(|front| {
-        wait_for_fronts(front, 2);
-    });
+    wait_for_each_other(&fronts);
     std::thread::sleep(Duration::from_secs(2));
     let load = Load::start(fronts[0].port(), "/app/", LIMIT + 1);
     load.wait_for(20);
@@ -153,7 +132,7 @@ fn a_server_keeps_its_part_of_a_limit_while_the_store_is_away_and_after_another_
     fronts[1].kill_child(leader().expect("a leader"));
     wait_until("another leader", SOON, || leader().is_some());
     assert_eq!(fronts[1].socket().get("/api/v1/status").status, 200);
-    wait_for_fronts(&fronts[1], 2);
+    fronts[1].wait_for_fronts(2);
     let leases = |text: &str| -> Vec<Value> {
         let document: Value = serde_json::from_str(text).expect("JSON");
         let keys = document["kvs"].as_array().expect("keys").iter();
@@ -161,16 +140,14 @@ fn a_server_keeps_its_part_of_a_limit_while_the_store_is_away_and_after_another_
     };
     assert_eq!(leases(&keys()), leases(&before));
     etcd.signal(Signal::SIGSTOP);
-    wait_until("the store to be away", SOON, || metric(&fronts[0], "luabalancer_store_up") == Some(0.0));
+    wait_until("the store to be away", SOON, || fronts[0].metric("luabalancer_store_up") == Some(0.0));
     load.wait_for(100);
-    assert_eq!((a.most_at_work(), metric(&fronts[0], "luabalancer_fronts")), (LIMIT / 2, Some(2.0)));
+    assert_eq!((a.most_at_work(), fronts[0].metric("luabalancer_fronts")), (LIMIT / 2, Some(2.0)));
     // All leases have ended when it is back.
     std::thread::sleep(Duration::from_secs(11));
     etcd.signal(Signal::SIGCONT);
-    wait_until("the store to be back", SOON, || metric(&fronts[0], "luabalancer_store_up") == Some(1.0));
-    fronts.iter().for_each(|front| {
-        wait_for_fronts(front, 2);
-    });
+    wait_until("the store to be back", SOON, || fronts[0].metric("luabalancer_store_up") == Some(1.0));
+    wait_for_each_other(&fronts);
     load.wait_for(100);
     assert_eq!(a.most_at_work(), LIMIT / 2, "nobody has taken the others for dead");
     assert_eq!(load.stop().errors, Vec::<String>::new());
@@ -211,7 +188,7 @@ fn a_member_is_down_when_more_than_half_of_the_servers_say_so() {
     let mut one = front(&etcd, "health=quorum", &lone);
     let fronts = [0; 2].map(|_| front(&etcd, "health=quorum", &lines));
     for front in fronts.iter().chain([&one]) {
-        wait_for_fronts(front, 3);
+        front.wait_for_fronts(3);
     }
     wait_until("all opinions", SOON, || opinions(&etcd).len() == 3);
     // One of three is not enough.
@@ -275,12 +252,10 @@ fn a_server_without_the_store_goes_by_its_own_checks_in_the_end() {
     let etcd = Etcd::start();
     let lines = checked([&a, &b], "LuaBalancerShare health=quorum");
     let fronts = [0; 2].map(|_| front(&etcd, "none", &lines));
-    fronts.iter().for_each(|front| {
-        wait_for_fronts(front, 2);
-    });
+    wait_for_each_other(&fronts);
     wait_until("all opinions", SOON, || opinions(&etcd).len() == 2);
     etcd.signal(Signal::SIGSTOP);
-    wait_until("the store to be away", SOON, || metric(&fronts[0], "luabalancer_store_up") == Some(0.0));
+    wait_until("the store to be away", SOON, || fronts[0].metric("luabalancer_store_up") == Some(0.0));
     a.health_status(500);
     for front in &fronts {
         wait_until("it to be down", SOON, || member(front, "app")["state"] == "down");

@@ -8,31 +8,12 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use server_tests::{Backend, Etcd, Httpd, Load, Request, wait_until};
+use server_tests::{Backend, Etcd, Httpd, Load, Request, front, wait_for_each_other, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 
-/// A server that shares this at an etcd, with these lines besides.
-fn front(etcd: &Etcd, share: &str, lines: &str) -> Httpd {
-    let endpoint = etcd.endpoint();
-    let config = format!("LuaBalancerStore etcd:{endpoint}/lb/test\nLuaBalancerShare {share}\n{lines}");
-    let httpd = Httpd::builder().threads(40).config(&config).start();
-    wait_until("the store to be there", SOON, || metric(&httpd, "luabalancer_store_up") == Some(1.0));
-    httpd
-}
-
-fn metric(httpd: &Httpd, name: &str) -> Option<f64> {
-    let text = httpd.socket().get("/metrics").text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
-    line.parse().ok()
-}
-
 fn fronts_of(httpd: &Httpd) -> Option<f64> {
-    metric(httpd, "luabalancer_fronts")
-}
-
-fn wait_for_fronts(httpd: &Httpd, count: u32) {
-    wait_until(&format!("{count} servers to be alive"), SOON, || fronts_of(httpd) == Some(f64::from(count)));
+    httpd.metric("luabalancer_fronts")
 }
 
 fn member(httpd: &Httpd, name: &str) -> Value {
@@ -80,7 +61,7 @@ fn opinions_go_when_a_server_does_not_share_them_any_more() {
     wait_until("it to be down", SOON, || member(&one, "a")["state"] == "down");
     one.edit_config("LuaBalancerShare health=quorum", "LuaBalancerShare limits");
     one.graceful();
-    wait_for_fronts(&one, 1);
+    one.wait_for_fronts(1);
     wait_until("its opinions to go", SOON, || keys(&etcd, "health/").is_empty());
     a.health_status(200);
     wait_until("it to be up", SOON, || member(&one, "a")["state"] == "up");
@@ -114,7 +95,7 @@ fn opinions_stay_over_restarts_and_another_leader() {
         } else {
             one.restart()
         }
-        wait_for_fronts(&one, 1);
+        one.wait_for_fronts(1);
         std::thread::sleep(Duration::from_secs(2));
         assert_eq!(created(), before, "round {round}");
         assert_eq!(member(&one, "a")["state"], "down");
@@ -126,7 +107,7 @@ fn keys_that_somebody_has_written_by_hand_are_not_servers() {
     let [a, b] = Backend::named(["a", "b"]);
     let etcd = Etcd::start();
     let fronts = [0; 2].map(|_| front(&etcd, "limits", &checked([&a, &b])));
-    fronts.iter().for_each(|front| wait_for_fronts(front, 2));
+    wait_for_each_other(&fronts);
     let own = names(&etcd, "fronts/");
     for name in ["", "x", "a/b", "../0", "00000000deadbeef"] {
         etcd.put(&format!("/lb/test/fronts/{name}"), "{");
@@ -135,7 +116,7 @@ fn keys_that_somebody_has_written_by_hand_are_not_servers() {
     etcd.put(&own[0], "mine");
     let leased = || keys(&etcd, "fronts/").iter().filter(|key| key["lease"].is_i64()).count();
     wait_until("its key to be its own", SOON, || leased() == 2);
-    fronts.iter().for_each(|front| wait_for_fronts(front, 2));
+    wait_for_each_other(&fronts);
     let lease = etcd.control(&["lease", "grant", "600"]);
     let lease = lease.split_whitespace().nth(1).expect("a lease").to_owned();
     etcd.control(&["put", &format!("--lease={lease}"), "--", &own[1], "mine"]);
@@ -145,7 +126,7 @@ fn keys_that_somebody_has_written_by_hand_are_not_servers() {
     fronts.iter().for_each(|front| assert_eq!(fronts_of(front), Some(2.0)));
     let [one, mut two] = fronts;
     two.stop();
-    wait_for_fronts(&one, 1);
+    one.wait_for_fronts(1);
     one.assert_no_crash();
 }
 
@@ -154,7 +135,7 @@ fn opinions_that_somebody_has_written_by_hand_do_no_harm() {
     let [a, b] = Backend::named(["a", "b"]);
     let etcd = Etcd::start();
     let fronts = [0; 2].map(|_| front(&etcd, "health=quorum", &checked([&a, &b])));
-    fronts.iter().for_each(|front| wait_for_fronts(front, 2));
+    wait_for_each_other(&fronts);
     wait_until("all opinions", SOON, || keys(&etcd, "health/").len() == 4);
     let most = u64::MAX;
     let down = format!(r#"{{"state":"down","since":{most},"reason":"{}"}}"#, "x".repeat(500));
@@ -187,7 +168,7 @@ fn too_many_bytes_of_opinions_take_no_limits_away() {
     let [a, b] = Backend::named(["a", "b"]);
     let etcd = Etcd::start();
     let fronts = [0; 2].map(|_| front(&etcd, "health=quorum limits", &checked([&a, &b])));
-    fronts.iter().for_each(|front| wait_for_fronts(front, 2));
+    wait_for_each_other(&fronts);
     a.health_status(500);
     for front in &fronts {
         wait_until("it to be down", SOON, || member(front, "a")["state"] == "down");
@@ -205,7 +186,7 @@ fn too_many_bytes_of_opinions_take_no_limits_away() {
     }
     let three = front(&etcd, "health=quorum limits", &checked([&a, &b]));
     for front in fronts.iter().chain([&three]) {
-        wait_for_fronts(front, 3);
+        front.wait_for_fronts(3);
     }
     // Each goes by its own checks then.
     for front in fronts.iter().chain([&three]) {
@@ -230,7 +211,7 @@ fn a_limit_of_one_over_three_servers_is_one_servers() {
         .filter(|line| !line.contains("Check"))
         .fold(String::new(), |all, line| all + &line.replace("name=", "max_inflight=1 name=") + "\n");
     let fronts = [0; 3].map(|_| front(&etcd, "limits", &lines));
-    fronts.iter().for_each(|front| wait_for_fronts(front, 3));
+    wait_for_each_other(&fronts);
     std::thread::sleep(Duration::from_secs(2));
     let loads = fronts.each_ref().map(|front| Load::start(front.port(), "/app/", 8));
     wait_until("requests", SOON, || a.in_flight() > 0 && b.in_flight() > 0);
@@ -258,8 +239,8 @@ fn a_leader_that_was_stopped_for_longer_than_the_lease_takes_nothing_when_it_goe
         format!("LuaBalancerStore etcd:{endpoint}/lb/test\nLuaBalancerShare health=quorum limits\n{lines}");
     let one = Httpd::builder().children(2).config(&config).start();
     let two = front(&etcd, "health=quorum limits", &lines);
-    wait_for_fronts(&one, 2);
-    wait_for_fronts(&two, 2);
+    one.wait_for_fronts(2);
+    two.wait_for_fronts(2);
     wait_until("opinions", SOON, || keys(&etcd, "health/").len() == 4);
     let before = keys(&etcd, "fronts/");
     let leader = || {
@@ -304,10 +285,10 @@ fn a_store_that_lets_a_server_share_orders_alone_is_said_to_be_so() {
         checked([&a, &b])
     );
     let one = Httpd::builder().file("word", "word\n").config(&config).start();
-    wait_until("the store to be there", SOON, || metric(&one, "luabalancer_store_up") == Some(1.0));
+    wait_until("the store to be there", SOON, || one.metric("luabalancer_store_up") == Some(1.0));
     one.wait_for_log("the store of what servers share is away, parts stay as they are");
     etcd.control(&["role", "grant-permission", "lb", "--prefix=true", "readwrite", "/lb/test/fronts/"]);
-    wait_for_fronts(&one, 1);
+    one.wait_for_fronts(1);
 }
 
 /// A way to an etcd on which each question takes so long.
@@ -371,8 +352,8 @@ fn a_server_that_does_not_decide_with_the_others_any_more_goes_by_its_own_checks
     let lone = lines.replace("interval=200ms", &format!("interval=200ms port={}", eye.port()));
     let mut one = front(&etcd, "health=quorum", &lone);
     let two = front(&etcd, "health=quorum", &lines);
-    wait_for_fronts(&one, 2);
-    wait_for_fronts(&two, 2);
+    one.wait_for_fronts(2);
+    two.wait_for_fronts(2);
     wait_until("all opinions", SOON, || keys(&etcd, "health/").len() == 4);
     eye.health_status(500);
     let called = || {

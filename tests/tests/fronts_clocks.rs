@@ -58,14 +58,8 @@ fn front(etcd: &Etcd, share: &str, lines: &str, ahead_s: i64) -> (Httpd, PathBuf
         Command::new("cc").args(["-shared", "-fPIC", &place, "-o"]).args([&library, &source]).status();
     assert!(built.expect("cc").success());
     let httpd = builder.under(&format!("env LD_PRELOAD={}", library.display())).start();
-    wait_until("the store to be there", SOON, || metric(&httpd, "luabalancer_store_up") == Some(1.0));
+    httpd.wait_for_store();
     (httpd, ahead)
-}
-
-fn metric(httpd: &Httpd, name: &str) -> Option<f64> {
-    let text = httpd.socket().get("/metrics").text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
-    line.parse().ok()
 }
 
 fn member(httpd: &Httpd) -> Value {
@@ -89,10 +83,10 @@ fn a_clock_that_goes_back_does_not_have_opinions_count_longer_without_the_store(
     let (one, ahead) = front(&etcd, "health=quorum", &lines, 0);
     let (two, _) = front(&etcd, "health=quorum", &lines, 0);
     for front in [&one, &two] {
-        wait_until("both to be alive", SOON, || metric(front, "luabalancer_fronts") == Some(2.0));
+        wait_until("both to be alive", SOON, || front.metric("luabalancer_fronts") == Some(2.0));
     }
     etcd.signal(Signal::SIGSTOP);
-    wait_until("the store to be away", SOON, || metric(&one, "luabalancer_store_up") == Some(0.0));
+    wait_until("the store to be away", SOON, || one.metric("luabalancer_store_up") == Some(0.0));
     std::fs::write(&ahead, "-86400").expect("written");
     a.health_status(500);
     wait_until("it to be down", SOON, || member(&one)["state"] == "down");
