@@ -5,6 +5,7 @@
 //! arrived: `X-Method`, `X-Uri`, `X-Host`, `X-Body-Length`, `X-Body-Hash`
 //! ([`body_hash`](crate::message::body_hash)) and `X-Connection` (its number, from 1).
 
+mod meter;
 mod serving;
 mod shared;
 
@@ -16,8 +17,10 @@ use std::time::Duration;
 
 use socket2::Socket;
 
+pub use self::meter::Measure;
 pub use self::shared::{HEALTH_PATH, Recorded};
 
+use self::meter::Meter;
 use self::serving::accept_loop;
 use self::shared::{Manner, Shared, State, lock};
 use crate::play::{Gate, Step};
@@ -51,8 +54,7 @@ impl Backend {
             requests: AtomicUsize::new(0),
             health_checks: AtomicUsize::new(0),
             in_flight: AtomicUsize::new(0),
-            at_work: AtomicUsize::new(0),
-            most_at_work: AtomicUsize::new(0),
+            meter: Mutex::new(Meter::new()),
             gate: Gate::default(),
         });
         let backend = Self { shared, reserved, listener: Mutex::default() };
@@ -221,7 +223,18 @@ impl Backend {
     /// counts until just before its answer is sent, so that nobody can have taken its place
     /// already.
     pub fn most_at_work(&self) -> usize {
-        self.shared.most_at_work.load(Ordering::SeqCst)
+        self.measured().most
+    }
+
+    /// Begins to measure anew how many requests it works on at once ([`measured`](Self::measured)).
+    pub fn measure(&self, limit: usize) {
+        lock(&self.shared.meter).begin(limit);
+    }
+
+    /// The measure since then, or since its start, of the requests that
+    /// [`most_at_work`](Self::most_at_work) counts.
+    pub fn measured(&self) -> Measure {
+        lock(&self.shared.meter).read()
     }
 
     /// The requests that arrived, health checks included, in order (the first 20,000).

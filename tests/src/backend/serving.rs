@@ -156,10 +156,9 @@ fn respond(stream: &TcpStream, shared: &Shared, request: &Recorded, nth: usize) 
 }
 
 fn work(shared: &Shared, delay: Duration) {
-    let now = shared.at_work.fetch_add(1, Ordering::SeqCst) + 1;
-    shared.most_at_work.fetch_max(now, Ordering::SeqCst);
+    lock(&shared.meter).comes();
     thread::sleep(delay);
-    shared.at_work.fetch_sub(1, Ordering::SeqCst);
+    lock(&shared.meter).goes();
 }
 
 /// One answer in three or so, half of them after a moment of up to a millisecond.

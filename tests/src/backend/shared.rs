@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::meter::Meter;
 use crate::message::Headers;
 use crate::play::{Gate, Step};
 
@@ -74,8 +75,7 @@ pub(super) struct Shared {
     pub(super) requests: AtomicUsize,
     pub(super) health_checks: AtomicUsize,
     pub(super) in_flight: AtomicUsize,
-    pub(super) at_work: AtomicUsize,
-    pub(super) most_at_work: AtomicUsize,
+    pub(super) meter: Mutex<Meter>,
     pub(super) gate: Gate,
 }
 

@@ -195,8 +195,13 @@ impl Httpd {
 
     /// SIGKILL for the parent and all its processes.
     pub fn kill(&mut self) {
-        signal::killpg(raw_pid(self.pid()), Signal::SIGKILL).expect("kill the server");
+        self.signal_all(Signal::SIGKILL);
         eventually("the killed server to go", PATIENCE, || self.exit_status());
+    }
+
+    /// Sends a signal to the parent and all its processes.
+    pub fn signal_all(&self, signal: Signal) {
+        signal::killpg(raw_pid(self.pid()), signal).expect("signal the server");
     }
 
     /// SIGTERM; returns how long the end took, and how the process ended.
