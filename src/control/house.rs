@@ -108,6 +108,10 @@ impl House for ChildHouse {
         self.child.places.of(pool, member)
     }
 
+    fn is_ending(&self) -> bool {
+        self.child.answering.is_pressed()
+    }
+
     fn is_superseded(&self) -> bool {
         self.child.table.is_superseded()
     }
@@ -186,7 +190,7 @@ impl House for ChildHouse {
         let number = table.ask_source(row, ask);
         let until = Instant::now() + PATIENCE;
         while !table.is_source_answered(row, ask, number) {
-            if Instant::now() >= until {
+            if Instant::now() >= until || self.is_ending() {
                 return Err("the leading child has not seen to it in time".into());
             }
             std::thread::sleep(Duration::from_millis(10));

@@ -282,14 +282,14 @@ impl OrderStore for OrderShelf {
         StoreRevision { revision: known.revision.max(self.needed()), ..known }
     }
 
-    fn put(&self, orders: &[OrderDraft]) -> Result<u64, PutFailure> {
+    fn put(&self, orders: &[OrderDraft], ends: &dyn Fn() -> bool) -> Result<u64, PutFailure> {
         // 0 is nobody's.
         let nonce = RandomState::new().build_hasher().finish() | 1;
         let Some(at) = self.begin(nonce) else {
             return Err(PutFailure::Away("too many orders are under way".into()));
         };
         let known = KnownStore { store: self.word(STORE), endpoint: self.word(ENDPOINT) as usize };
-        let done = self.desk.put(orders, known, nonce, memory::epoch_s());
+        let done = self.desk.put(orders, known, nonce, memory::epoch_s(), ends);
         match &done {
             Err(PutFailure::Unknown(_)) => self.set(at + 1, DISOWNED),
             // It is under way until it holds here.

@@ -46,7 +46,7 @@ pub(crate) fn put(asked: &Asked<'_>, shared: &SharedSteps) -> Result<u64, Proble
     };
     let store = asked.house.order_store().ok_or_else(|| away("it is gone".into()))?;
     store.there().map_err(away)?;
-    store.put(&shared.orders).map_err(|failure| match failure {
+    store.put(&shared.orders, &|| asked.house.is_ending()).map_err(|failure| match failure {
         PutFailure::Newer(member) => {
             Problem::new(412, format!("another server has just changed the order of {member}: look again"))
         }

@@ -112,12 +112,12 @@ pub trait OrderStore {
     /// The last revision that the store is known to have had: it was heard of, or orders of this
     /// server have made it.
     fn revision(&self) -> StoreRevision;
-    /// Puts orders there, all of them or none, and waits for that. Returns their revision. Nobody
-    /// has the pen meanwhile.
+    /// Puts orders there, all of them or none, and waits for that until `ends` says so. Returns
+    /// their revision. Nobody has the pen meanwhile.
     ///
     /// # Errors
     /// None of them is there, or none is to hold.
-    fn put(&self, orders: &[OrderDraft]) -> Result<u64, PutFailure>;
+    fn put(&self, orders: &[OrderDraft], ends: &dyn Fn() -> bool) -> Result<u64, PutFailure>;
     /// Whether orders of this revision are to hold here now: nothing as new was taken from the
     /// store yet, and nothing older will be. With the pen.
     fn holds(&self, revision: u64) -> bool;
@@ -145,6 +145,8 @@ pub trait House {
     /// Whether a larger table has taken the place of the one that is asked here: a change would be
     /// lost, and what can be read is old.
     fn is_superseded(&self) -> bool;
+    /// Whether this process is about to be gone: callers are answered with what is known.
+    fn is_ending(&self) -> bool;
     /// Adds entries to the journal. It is quick.
     fn note(&self, entries: &[EventEntry]);
     /// Writes the lines of events, and those of entries that are of none. It may take a while: not

@@ -2,6 +2,11 @@
 //! Putting orders in the store: all of a change or none, and only where nobody else has been
 //! faster.
 
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
 use balance::sharing::{self, OrderDraft, PutFailure, Sharing};
 use etcd::{Compare, EtcdClient, EtcdError, KeyValue, Operation, Transacted, Transaction};
 use tokio::runtime::Builder;
@@ -12,6 +17,9 @@ use crate::value;
 
 /// Most members of one change: etcd takes so many operations at once.
 const MOST: usize = 100;
+/// How often a writer looks whether it is to wait on.
+const LOOK: Duration = Duration::from_millis(50);
+const ENDS: &str = "this process of the server ends, ask again";
 
 /// See the module.
 pub struct Desk {
@@ -35,7 +43,7 @@ impl Desk {
 
     /// Puts orders in the store, and waits for the answer, at most four times `timeout=`. Returns
     /// the revision that they have there. `nonce`: a number that nobody else uses. `now_s`: epoch
-    /// seconds.
+    /// seconds. Once `ends` says so, the answer is not waited for any more.
     ///
     /// # Errors
     /// None of them is there; see [`PutFailure`].
@@ -45,7 +53,11 @@ impl Desk {
         known: KnownStore,
         nonce: u64,
         now_s: u64,
+        ends: &dyn Fn() -> bool,
     ) -> Result<u64, PutFailure> {
+        if ends() {
+            return Err(PutFailure::Away(ENDS.into()));
+        }
         if drafts.len() > MOST {
             return Err(PutFailure::Refused(format!(
                 "a change has shared orders of at most {MOST} members, this one has {}",
@@ -54,7 +66,8 @@ impl Desk {
         }
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| PutFailure::Away(error.to_string()))?;
-        let done = runtime.block_on(self.put_now(drafts, known, nonce, now_s));
+        let done = runtime.block_on(unless(ends, self.put_now(drafts, known, nonce, now_s)));
+        let done = done.unwrap_or_else(|| Err(PutFailure::Unknown(ENDS.into())));
         // A lookup of a name may hang.
         runtime.shutdown_background();
         done
@@ -152,4 +165,19 @@ fn is_known(kv: &KeyValue, draft: &OrderDraft, store: u64, now_s: u64) -> bool {
 
 fn newer(draft: &OrderDraft) -> PutFailure {
     PutFailure::Newer(format!("{}/{}", draft.pool, draft.member))
+}
+
+/// The value of a future; None once `ends` says that it is not to be waited for.
+async fn unless<T>(ends: &dyn Fn() -> bool, body: impl Future<Output = T>) -> Option<T> {
+    let end = async {
+        while !ends() {
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    let (mut body, mut end) = (pin!(body), pin!(end));
+    poll_fn(|cx| match body.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => end.as_mut().poll(cx).map(|()| None),
+    })
+    .await
 }

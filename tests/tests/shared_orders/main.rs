@@ -6,6 +6,7 @@ mod apart;
 mod hostile;
 mod many;
 mod outage;
+mod restarted;
 mod warned;
 
 use std::time::Duration;

@@ -310,6 +310,10 @@ impl House for Heap {
         known.iter().position(|name| name == member).map(|at| format!("sites-enabled/x.conf:{}", at + 12))
     }
 
+    fn is_ending(&self) -> bool {
+        false
+    }
+
     fn is_superseded(&self) -> bool {
         self.superseded.get()
     }

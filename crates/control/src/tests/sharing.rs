@@ -34,7 +34,7 @@ impl OrderStore for FakeStore {
         StoreRevision { store: 5, revision: 7 }
     }
 
-    fn put(&self, orders: &[OrderDraft]) -> Result<u64, PutFailure> {
+    fn put(&self, orders: &[OrderDraft], _: &dyn Fn() -> bool) -> Result<u64, PutFailure> {
         match self.fails.borrow_mut().take() {
             Some(failure) => Err(failure),
             None => {
