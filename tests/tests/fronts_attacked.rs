@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use server_tests::{Backend, Etcd, Httpd, Load, Request, front, wait_for_each_other, wait_until};
+use server_tests::{Backend, Etcd, Httpd, Load, Request, front, pool, wait_for_each_other, wait_until};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -366,4 +366,41 @@ fn a_server_that_does_not_decide_with_the_others_any_more_goes_by_its_own_checks
     one.edit_config("LuaBalancerShare health=quorum", "LuaBalancerShare health");
     one.graceful();
     wait_until("it to be down", SOON, || member(&one, "a")["state"] == "down");
+}
+
+#[test]
+fn a_store_that_is_wiped_again_and_again_gives_no_server_more_than_its_part() {
+    const LIMIT: usize = 30;
+    let [a] = Backend::named(["a"]);
+    a.slow(Duration::from_millis(50));
+    let mut etcd = Etcd::start();
+    let lines = pool("app", &[(&a, &format!("max_inflight={LIMIT}"))], "LuaBalancerSet queue=30s");
+    let lines = lines + "ProxyPass /app lb://app\n";
+    let fronts = [0; 3].map(|_| front(&etcd, "limits", &lines));
+    wait_for_each_other(&fronts);
+    // Parts hold as a whole a second later.
+    std::thread::sleep(Duration::from_secs(2));
+    let loads = fronts.each_ref().map(|front| Load::start(front.port(), "/app/", LIMIT / 2));
+    loads.iter().for_each(|load| load.wait_for(50));
+    a.measure(LIMIT);
+    for round in 0..3 {
+        etcd.kill();
+        etcd.wipe();
+        if round == 1 {
+            let away = || fronts.iter().all(|front| front.metric("luabalancer_store_up") == Some(0.0));
+            wait_until("the store to be away", SOON, away);
+        }
+        etcd.start_again();
+        wait_until("all to be there again", SOON, || keys(&etcd, "fronts/").len() == 3);
+        wait_for_each_other(&fronts);
+        loads.iter().for_each(|load| load.wait_for(250));
+        let measure = a.measured();
+        println!("{measure:?}");
+        assert!(measure.most <= LIMIT, "round {round}: {measure:?}");
+    }
+    assert!(a.measured().average() >= 0.8 * LIMIT as f64, "{:?}", a.measured());
+    for load in loads {
+        assert_eq!(load.stop().errors, Vec::<String>::new());
+    }
+    fronts.iter().for_each(Httpd::assert_no_crash);
 }
