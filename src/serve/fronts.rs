@@ -4,7 +4,7 @@
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::mem::ManuallyDrop;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use balance::part::LimitPart;
 use balance::settings::{PoolSettings, SharedHealth};
@@ -47,6 +47,8 @@ pub struct FrontShelf {
     /// They go on over restarts.
     words: ManuallyDrop<SharedWords<WORDS>>,
     opinions: OpinionText,
+    /// When a lease was lost that this server had, by the table's clock; 0: never.
+    lost_ms: AtomicU64,
 }
 
 impl FrontShelf {
@@ -57,7 +59,7 @@ impl FrontShelf {
     pub fn new(place: StorePlace, setting: StoreSetting) -> Result<Self, String> {
         let opinions = OpinionText::new(&place)?;
         let words = orders::words(StoreWords::Fronts, place.prefix())?;
-        let shelf = FrontShelf { words, place, setting, opinions };
+        let shelf = FrontShelf { words, place, setting, opinions, lost_ms: AtomicU64::new(0) };
         if shelf.word(ID) == 0 {
             shelf.set(ID, RandomState::new().build_hasher().finish() | 1);
             shelf.set(PART, LimitPart::NEW.to_bits());
@@ -95,8 +97,12 @@ impl FrontShelf {
         self.word(LEASE).cast_signed()
     }
 
-    /// Notes another lease.
+    /// Notes another lease. Where that is not the first one, the others may have lost theirs as
+    /// well, and be there again later than this server.
     pub fn has_lease(&self, lease: i64) {
+        if self.lease() != 0 {
+            self.lost_ms.store(memory::monotonic_ms(), Ordering::Release);
+        }
         self.set(LEASE, lease.cast_unsigned());
     }
 
@@ -142,7 +148,9 @@ impl FrontShelf {
     /// from now on.
     pub fn settle(&self) -> bool {
         let part = self.part();
-        let is_over = memory::monotonic_ms().saturating_sub(self.word(CHANGED)) >= SETTLE_MS;
+        let (now_ms, lost_ms) = (memory::monotonic_ms(), self.lost_ms.load(Ordering::Acquire));
+        let has_lost = lost_ms != 0 && now_ms.saturating_sub(lost_ms) < u64::from(share::LEASE_S) * 1000;
+        let is_over = !has_lost && now_ms.saturating_sub(self.word(CHANGED)) >= SETTLE_MS;
         let settles = part.is_settling() && is_over;
         if settles {
             self.set(PART, part.settled().to_bits());

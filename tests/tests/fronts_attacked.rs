@@ -376,7 +376,12 @@ fn a_store_that_is_wiped_again_and_again_gives_no_server_more_than_its_part() {
     let mut etcd = Etcd::start();
     let lines = pool("app", &[(&a, &format!("max_inflight={LIMIT}"))], "LuaBalancerSet queue=30s");
     let lines = lines + "ProxyPass /app lb://app\n";
-    let fronts = [0; 3].map(|_| front(&etcd, "limits", &lines));
+    // One of them is among the others again two seconds later than these.
+    let way = slow_way(&etcd, Duration::from_millis(450));
+    let config =
+        format!("LuaBalancerStore etcd:http://127.0.0.1:{way}/lb/test\nLuaBalancerShare limits\n{lines}");
+    let slow = Httpd::builder().threads(40).config(&config).start();
+    let fronts = [front(&etcd, "limits", &lines), front(&etcd, "limits", &lines), slow];
     wait_for_each_other(&fronts);
     // Parts hold as a whole a second later.
     std::thread::sleep(Duration::from_secs(2));
