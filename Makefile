@@ -5,6 +5,7 @@
 # make test-page  the page in a real Chromium; CI runs it too
 # make test-api  the API held against its description; CI runs it too
 # make test-deb  the packages, from install to purge, in a fresh Debian; CI runs it too (root)
+# make test-image  the container image, built and started without a registry; CI runs it too (root)
 # make test-fresh  the README's first command on a fresh Debian 12; CI runs it too (root)
 # make lint   what CI runs first: everything that looks at the text
 # The long ones, each bounded in time (docs/RELIABILITY.md): fuzz, soak, sanitize, miri (takes a
@@ -39,6 +40,8 @@ EXAMPLE     = $(EXAMPLE_$(LAYOUT))
 LUADIR     ?= /usr/share/mod_lua_balancer/lua
 INSTALLED   = $(LUADIR)/.installed
 STATEDIR   ?= /var/lib/mod_lua_balancer
+# Which images test-image tries (debian, httpd); FOLDER keeps them for the next run.
+IMAGES     ?= debian
 TARGET     ?= $(or $(CARGO_TARGET_DIR),target)
 MODULE      = $(TARGET)/release/libmod_lua_balancer.so
 LBCTL       = $(TARGET)/release/lbctl
@@ -49,7 +52,7 @@ MAN8DIR    ?= $(MANDIR:/man1=/man8)
 export LUA_BALANCER_LUADIR = $(LUADIR)
 export LUA_BALANCER_STATEDIR = $(STATEDIR)
 
-.PHONY: all deb book first port deps deps-test build run demo test test-page test-api test-deb test-fresh lint loom symbols install uninstall bench bench-quick bench-watched bench-churn fuzz soak sanitize miri clean
+.PHONY: all deb book first port deps deps-test build run demo test test-page test-api test-deb test-image test-fresh lint loom symbols install uninstall bench bench-quick bench-watched bench-churn fuzz soak sanitize miri clean
 
 all: build
 
@@ -90,6 +93,10 @@ test-deb: first
 	@scripts/deps test-deb
 	@scripts/deb
 	@scripts/test-deb
+
+test-image: first
+	@scripts/deps test-image
+	@scripts/test-image "$(FOLDER)" $(IMAGES)
 
 test-fresh: first
 	@scripts/deps test-deb
