@@ -89,7 +89,10 @@ fn prometheus_reads_its_configuration_with_the_rules_where_they_are_mounted() {
 fn every_name_and_port_is_one_of_the_services() {
     let (services, site) = (services(), read("compose/site.conf"));
     for member in all(r"LuaBalancerMember http://([a-z]+):80 ", &site) {
-        assert!(services[&member].contains("httpd:2.4") || services[&member].contains("*backend"), "{member}");
+        assert!(
+            services[&member].contains("httpd:2.4") || services[&member].contains("*backend"),
+            "{member}"
+        );
     }
     assert_eq!(published("front"), one(r"<VirtualHost \*:(\d+)>", &site));
     let metrics = one(r"LuaBalancerMetrics listen=0\.0\.0\.0:(\d+)", &site);
