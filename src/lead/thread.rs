@@ -32,8 +32,9 @@ use crate::serve::child::{Child, Thread};
 const LEASE_MS: u64 = 1200;
 /// Taken off it where it has to be certain: the table counts in steps of 16 ms.
 const LEASE_STEP_MS: u64 = 32;
-/// The time between two workers that are freed, as long as there are some that nobody needs.
-const TIDY: Duration = Duration::from_millis(5);
+/// Most workers that are freed in a turn. To close the connections of one takes some hundredths of a
+/// millisecond, for which requests may wait.
+const FREED: usize = 16;
 /// How long a task rests that has panicked.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How long the first turn may wait for the first states. No lead is held meanwhile.
@@ -164,6 +165,7 @@ impl Worker {
 
     fn turn(&mut self) {
         self.leave_answering_to_others();
+        (0..FREED).all(|_| self.child.workers.tidy());
         self.scripts.turn(self.child, self.thread.balancer.as_ref());
         if let Some(databases) = self.child.geo.as_deref() {
             let run = &mut |job| self.child.background.walk(job);
@@ -230,17 +232,8 @@ impl Worker {
             // Others may take over at the sockets at any moment.
             time = time.min(TICK / 10);
         }
-        let end = Instant::now() + time;
-        while !time.is_zero() && !self.stopping() {
-            // One by one: requests would wait for many.
-            let part = if self.child.workers.tidy() { time.min(TIDY) } else { time };
-            let began = Instant::now();
-            std::thread::park_timeout(part);
-            time = end.saturating_duration_since(Instant::now());
-            if began.elapsed() < part {
-                // Somebody has called.
-                break;
-            }
+        if !time.is_zero() && !self.stopping() {
+            std::thread::park_timeout(time);
         }
     }
 }
