@@ -78,8 +78,10 @@ pub struct ConnectionSettings {
     pub addressttl_s: Option<u32>,
 }
 
-/// A member of the running table.
+/// A member of the running table. Its numbers stand first: who looks through ten thousand members
+/// touches one line of memory of each.
 #[derive(Debug, Clone, PartialEq)]
+#[repr(C)]
 pub struct Member {
     /// Its row.
     pub slot: Slot,
@@ -87,14 +89,14 @@ pub struct Member {
     pub incarnation: u32,
     /// Place in configured order; smaller ones come first.
     pub order: u32,
-    /// Its line.
-    pub spec: MemberSpec,
     /// A fingerprint of the keys of its connections: a line may be changed in place.
     pub connections: u32,
     /// [`found_print`] of its line and its source.
     pub print: u64,
     /// Something was ordered of it when it was read: an order makes another text of its row.
     pub is_ordered: bool,
+    /// Its line.
+    pub spec: MemberSpec,
 }
 
 /// The fingerprint of a line ([`MemberSpec::print`]) that this source has found.
