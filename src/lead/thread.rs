@@ -32,8 +32,8 @@ use crate::serve::child::{Child, Thread};
 const LEASE_MS: u64 = 1200;
 /// Taken off it where it has to be certain: the table counts in steps of 16 ms.
 const LEASE_STEP_MS: u64 = 32;
-/// Most workers that are freed in a turn. To close the connections of one takes some hundredths of a
-/// millisecond, for which requests may wait.
+/// Most workers that are freed in a turn. To close the connections of one takes some hundredths of
+/// a millisecond, for which requests may wait.
 const FREED: usize = 16;
 /// How long a task rests that has panicked.
 const AGAIN: Duration = Duration::from_secs(1);
