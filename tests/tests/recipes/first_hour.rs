@@ -14,7 +14,8 @@ fn the_first_site_serves_and_its_script_decides() {
     let page = fs::read_to_string(folder().join("../getting-started.md")).expect("the page");
     assert!(lines.iter().all(|line| page.contains(line)), "the page has other lines");
     let recipe = recipe("../getting-started.md").at("127.0.0.1:8081", &one).at("127.0.0.1:8082", &two);
-    let site = recipe.on(Httpd::builder()).start();
+    let first = recipe.put(lines[0], ""); // it comes later, into the virtual host
+    let site = first.on(Httpd::builder()).start();
     assert_eq!(site.client().sequence("/", 4), ["one", "two", "one", "two"]);
     site.edit_config("ProxyPass \"/\"", &format!("{}\nProxyPass \"/\"", lines.join("\n")));
     let mut site = site;
