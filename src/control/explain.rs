@@ -62,6 +62,7 @@ pub fn explain(child: &Child, described: &Described) -> Result<ExplainedDoc, Une
         headers: &described.headers,
         client: described.client.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)),
         port: described.port.unwrap_or(0),
+        is_secure: described.uri.starts_with("https://"),
     };
     let made = DescribedRequest::new(&parts).ok_or(Unexplained::NoMemory)?;
     let request = made.request().ok_or(Unexplained::NoMemory)?;

@@ -48,20 +48,31 @@ int lb_encoded_slashes_kept(const request_rec *r)
     return d->allow_encoded_slashes && !d->decode_encoded_slashes;
 }
 
-request_rec *lb_describe(apr_pool_t *p, server_rec *s, const char *client, int port)
+/* Where a request comes in: at this port, if the server listens there. Otherwise the first of the
+ * configuration for the scheme, or the first of all. The list has the last one first. */
+static const ap_listen_rec *lb_listener(int port, int is_secure)
+{
+    const ap_listen_rec *l, *first = NULL, *alike = NULL;
+    for (l = ap_listeners; l; l = l->next) {
+        if (port && l->bind_addr->port == port) {
+            return l;
+        }
+        first = l;
+        if ((l->protocol && strcasecmp(l->protocol, "https") == 0) == is_secure) {
+            alike = l;
+        }
+    }
+    return alike ? alike : first;
+}
+
+request_rec *lb_describe(apr_pool_t *p, server_rec *s, const char *client, int port, int is_secure)
 {
     /* As in lb_copy_request. */
     conn_rec *c = apr_pcalloc(p, sizeof(*c) + 1024);
-    const ap_listen_rec *l, *at = ap_listeners;
+    const ap_listen_rec *at = lb_listener(port, is_secure);
     char *ip = NULL;
-    for (l = ap_listeners; l; l = l->next) {
-        if (port && l->bind_addr->port == port) {
-            at = l;
-            break;
-        }
-    }
     if (at) {
-        port = port ? port : at->bind_addr->port;
+        port = at->bind_addr->port;
         apr_sockaddr_ip_get(&ip, at->bind_addr);
     }
     if (apr_sockaddr_info_get(&c->local_addr, ip ? ip : "127.0.0.1", APR_UNSPEC, port ? port : 80, 0, p)

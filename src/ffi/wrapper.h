@@ -15,7 +15,7 @@ void lb_set_module_config(ap_conf_vector_t *v, const module *m, void *value);
 int lb_encoded_slashes_kept(const request_rec *r);
 
 /* A request that no client has sent, in its own connection; NULL without addresses. */
-request_rec *lb_describe(apr_pool_t *p, server_rec *s, const char *client, int port);
+request_rec *lb_describe(apr_pool_t *p, server_rec *s, const char *client, int port, int is_secure);
 /* Its virtual host, path and sections, once line and headers are in: 0 or a status. */
 int lb_place_described(request_rec *r);
 /* The word of SetHandler; it may be an expression. */

@@ -20,8 +20,11 @@ pub struct DescribedParts<'d> {
     pub headers: &'d [(String, String)],
     /// The client's address.
     pub client: IpAddr,
-    /// The port of the server that was asked; 0 for the one that it listens on first.
+    /// The port of the server that was asked. 0, or one at which it does not listen: the first one
+    /// for the scheme.
     pub port: u16,
+    /// It was asked over TLS.
+    pub is_secure: bool,
 }
 
 /// The request, and the memory that it lives in.
@@ -42,8 +45,8 @@ impl DescribedRequest {
             if ffi::apr_pool_create_unmanaged_ex(&raw mut memory, None, std::ptr::null_mut()) != 0 {
                 return None;
             }
-            let port = i32::from(parts.port);
-            let raw = ffi::lb_describe(memory, ffi::ap_server_conf, client.as_ptr(), port);
+            let (port, is_secure) = (i32::from(parts.port), i32::from(parts.is_secure));
+            let raw = ffi::lb_describe(memory, ffi::ap_server_conf, client.as_ptr(), port, is_secure);
             DescribedRequest { memory, raw, refused: 0 }
         };
         made.filled(parts)

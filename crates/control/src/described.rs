@@ -16,7 +16,8 @@ pub struct Described {
     pub client: Option<IpAddr>,
     /// The user that httpd would have authenticated.
     pub user: Option<String>,
-    /// The port of the server that is asked, where the description says it.
+    /// The port of the server that is asked, where the description says it: in the host, or else in
+    /// the URL.
     pub port: Option<u16>,
 }
 

@@ -66,11 +66,22 @@ fn described(keys: &Map<String, Value>) -> Result<Described, Problem> {
     Ok(described)
 }
 
-/// The port of the host that is asked, where it is written.
+/// The port that is asked: of the host where it is written, or else of the URL.
 fn port(described: &Described) -> Option<u16> {
-    let host = described.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"))?;
-    let (name, port) = host.1.rsplit_once(':')?;
+    let host = described.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("host"));
+    host.and_then(|(_, host)| written_port(host)).or_else(|| url_port(&described.uri))
+}
+
+fn written_port(host: &str) -> Option<u16> {
+    let (name, port) = host.rsplit_once(':')?;
     (!name.contains(':') || name.ends_with(']')).then(|| port.parse().ok())?
+}
+
+/// The port of a URL, or that of its scheme. None: it is a path.
+fn url_port(uri: &str) -> Option<u16> {
+    let (scheme, rest) = uri.split_once("://").filter(|(scheme, _)| !scheme.contains('/'))?;
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    written_port(host).or(Some(if scheme == "https" { 443 } else { 80 }))
 }
 
 fn text(

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 use server_tests::asked::{self, Asked, Asking, MEMBERS, PICK};
+use server_tests::ports::ReservedPort;
 use server_tests::{Backend, Builder, Httpd};
 
 use super::{ask, explained, get, who};
@@ -183,6 +184,38 @@ fn the_host_leads_to_its_virtual_host() {
     }
     let document = explained(&httpd, &get("http://two.example/x"));
     assert_eq!(who(&document), "two", "{document}");
+}
+
+/// httpd keeps its `Listen` lines in turn from the last to the first.
+#[test]
+fn the_port_leads_to_its_virtual_host_and_without_one_the_first_that_is_listened_at() {
+    let backend = Backend::new("all");
+    let builder = Httpd::builder();
+    let (own, others) = (builder.port(), [(); 2].map(|()| ReservedPort::new()));
+    let [plain, secure] = others.each_ref().map(ReservedPort::port);
+    let host = |name: &str, at: u16| {
+        format!(
+            "<LuaBalancerPool {name}>\nLuaBalancerMember http://127.0.0.1:{} name={name}\n</LuaBalancerPool>\n\
+             <VirtualHost *:{at}>\nProxyPass / lb://{name}/\n</VirtualHost>\n",
+            backend.port()
+        )
+    };
+    let hosts = host("own", own) + &host("plain", plain) + &host("secure", secure);
+    let listen = format!("Listen 127.0.0.1:{plain}\nListen 127.0.0.1:{secure} https\n");
+    let httpd = builder.with_member_states().config(&(listen + &hosts)).start();
+    for (uri, host, member) in [
+        ("/", None, "own"),
+        ("/", Some("www.example.org".to_owned()), "own"),
+        ("/", Some(format!("www.example.org:{plain}")), "plain"),
+        (&*format!("http://www.example.org:{plain}/"), None, "plain"),
+        ("http://www.example.org/", None, "own"),
+        ("https://www.example.org/", None, "secure"),
+        // As behind something that listens at another port for it.
+        ("http://www.example.org:1/", None, "own"),
+    ] {
+        let document = explained(&httpd, &json!({ "uri": uri, "host": host }));
+        assert_eq!(who(&document), member, "{uri} {host:?}: {document}");
+    }
 }
 
 #[test]

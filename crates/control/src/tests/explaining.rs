@@ -66,6 +66,20 @@ fn a_description_reaches_the_server_as_it_is_written() {
     assert_eq!(house.ask("POST", PATH, r#"{"uri":"/"}"#).status, 200);
     let plain = Described { method: "GET".into(), uri: "/".into(), ..Described::default() };
     assert_eq!(house.described.take(), [plain]);
+
+    for (uri, host, port) in [
+        ("http://www.example.org:8081/x:9?y=http://z:7/", None, Some(8081)),
+        ("http://[::1]:8082", None, Some(8082)),
+        ("http://[::1]/", None, Some(80)),
+        ("https://www.example.org/", Some("www.example.org"), Some(443)),
+        ("https://www.example.org:8083/", Some("www.example.org:8084"), Some(8084)),
+        ("/x?y=http://z:7/", None, None),
+    ] {
+        let body = serde_json::json!({ "uri": uri, "host": host }).to_string();
+        assert_eq!(house.ask("POST", PATH, &body).status, 200);
+        let described = house.described.take();
+        assert_eq!(described.first().and_then(|described| described.port), port, "{uri}");
+    }
 }
 
 #[test]

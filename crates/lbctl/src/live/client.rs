@@ -186,7 +186,7 @@ impl Link {
         let why = match error {
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::PermissionDenied && self.is_socket => {
                 "permission denied. LuaBalancerSocket's mode= and group= say who may: \
-                 be root or httpd's user, or have group= name a group of yours"
+                 be the user who starts httpd (root), or have group= name a group of yours"
                     .to_owned()
             }
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::NotFound => {
