@@ -96,7 +96,7 @@ test-deb: first
 
 test-image: first
 	@scripts/deps test-image
-	@scripts/test-image "$(FOLDER)" $(IMAGES)
+	@scripts/test-image "$(FOLDER)" "$(IMAGES)"
 
 test-fresh: first
 	@scripts/deps test-deb
